@@ -71,6 +71,9 @@ test-python version *options: packages
 test-lowest *options:
     uv run --isolated --no-project --python 3.11 --resolution lowest-direct --with-editable '.[dev]' pytest -m "not lab" --ignore=tests/browser {{ options }}
 
+# Run the tests that need no hosts with each supported Python, and with the oldest dependencies; takes about a quarter of an hour.
+test-pythons: (test-python "3.11") (test-python "3.13") (test-python "3.14") test-lowest
+
 # Run what judges the code without running it.
 lint: packages lint-python lint-shell lint-workflows
 

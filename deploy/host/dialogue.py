@@ -88,6 +88,8 @@ class Dialogue:
         self._switched, self._opened_before = "", 0
         self.guard = self.boot_id = ""
         """The last reported state of the dead man's switch, and the id of the boot."""
+        self.refused = ""
+        """Why the last new connection that was tried beside the questions was not accepted; empty if it was."""
         self.questions = 0
         """The number of questions so far; a repeated question counts again."""
         self.began = dt.datetime.now(dt.UTC)
@@ -210,7 +212,7 @@ class Dialogue:
         opened, deadline = self._opened, time.monotonic() + within_s
         while True:
             is_over = over.is_set()
-            problem = self._try_new_connection(max(LET_IN_S, deadline - time.monotonic()))
+            problem = self.refused = self._try_new_connection(max(LET_IN_S, deadline - time.monotonic()))
             left_s = deadline - time.monotonic()
             if problem.startswith(UNREACHED):
                 return problem

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
+from switchproof.deploy.host.waiting import EVERY_S
 from switchproof.deploy.record.facts import Leg
 
 
@@ -19,14 +21,22 @@ class Knock:
 
     def __init__(self, leg: Leg, knock: Callable[[threading.Event], str | None]) -> None:
         self.leg, self.over = leg, threading.Event()
+        self._began = time.monotonic()
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, args=(knock,), daemon=True)
         self._thread.start()
 
-    def end(self) -> str | None:
-        """Say that nothing else is asked any more, and return what came of it, as `knock` does."""
+    def end(self, tell: Callable[[float], None]) -> str | None:
+        """Say that nothing else is asked any more, and return what came of it, as `knock` does.
+
+        Args:
+            tell: Reports every `EVERY_S` that this is waited for; it is given the seconds since the beginning.
+        """
         self.over.set()
-        self._thread.join()
+        self._thread.join(EVERY_S)
+        while self._thread.is_alive():
+            tell(time.monotonic() - self._began)
+            self._thread.join(EVERY_S)
         return self._problem
 
     def _run(self, knock: Callable[[threading.Event], str | None]) -> None:

@@ -33,6 +33,7 @@ from switchproof.deploy.observe.revision import Resolution
 from switchproof.deploy.plan import Mode, Plan
 from switchproof.deploy.providers import kind_named, kind_of
 from switchproof.deploy.record.events import (
+    LogLine,
     Noted,
     PhaseFinished,
     PhaseStarted,
@@ -308,12 +309,19 @@ class Visit:
             yield
         finally:
             if knock:
-                self._knock, problem = None, knock.end()
+                self._knock, problem = None, knock.end(self._await_connection)
                 if problem is not None:
                     self.locked_out.setdefault(leg, problem)
                 if problem:
                     text = f"within {self.reconnect_s:g} s after the switch: {problem}"
                     self._warn(f"No new SSH connection was accepted {text}")
+
+    def _await_connection(self, since_s: float) -> None:
+        """Report that a new connection is waited for, since so many seconds."""
+        left_s = max(0.0, self.reconnect_s - since_s)
+        last = f": {self._host_side.refused}" if self._host_side.refused else ""
+        text = f"waiting: a new connection to be accepted{last} (at most {left_s:.0f} s left)"
+        self._journal.emit(LogLine(host=self.host.name, text=text))
 
     def _note_before(self, frame: Frame) -> None:
         if self.before is None:

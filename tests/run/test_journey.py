@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,16 @@ from switchproof.deploy.errors import HostUnready, Inconclusive, UsageError
 from switchproof.deploy.host.dialogue import TOO_LATE
 from switchproof.deploy.observe.convergence import Ending
 from switchproof.deploy.plan import Mode
-from switchproof.deploy.record.events import EvidenceKept, Happened, PhaseFinished, RollbackBegun, SystemSeen, Warned
+from switchproof.deploy.record.events import (
+    EvidenceKept,
+    Happened,
+    LogLine,
+    PhaseFinished,
+    RollbackBegun,
+    SystemSeen,
+    Warned,
+)
+from switchproof.deploy.run import knock
 from tests.answers import SHA, TOPLEVEL, boots
 from tests.run.drives import Drive, lost, unheard
 from tests.run.hosts import BEFORE, Host, Turn
@@ -152,6 +162,20 @@ def test_host_that_lets_no_new_connection_in_is_told(tmp_path: Path) -> None:
     assert warned.startswith(
         "No new SSH connection was accepted within 0.2 s after the switch: a: connection refused"
     )
+
+
+def test_what_is_waited_for_is_said_while_no_new_connection_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch is over by then: the lines say so, with the last refusal and for how long yet."""
+    monkeypatch.setattr(knock, "EVERY_S", 0.01)
+    drive = Drive(tmp_path, Barred("a"), reconnect_s=0.4)
+    drive.journey._host_side._stop = threading.Event()
+    lines: list[str] = []
+    drive.journal.watch(lambda event: lines.append(event.text) if isinstance(event, LogLine) else None)
+    drive.fleet.observation("a", "forward")
+    wait = r"waiting: a new connection to be accepted: a: connection refused\. Look\. \(at most 0 s left\)"
+    assert any(re.fullmatch(wait, line) for line in lines), lines
 
 
 def test_lost_connection_does_not_count_as_one_that_was_not_let_in(tmp_path: Path) -> None:
