@@ -21,6 +21,7 @@ from tests.providers.ways import LAB_TARGET, SOON_S, connect, inside, provider, 
 
 pytestmark = pytest.mark.lab
 
+ROOT = Path(__file__).parents[2]
 PASSWORDLESS = f"deploy ALL=(root) NOPASSWD: {COMMAND}"
 WITH_PASSWORD = f"deploy ALL=(root) {COMMAND}"
 ECHO = 'id -u; echo oops >&2; read line; echo "$line"; exit 7\nnot a command\n'
@@ -215,6 +216,28 @@ def test_run0_that_asks_for_a_password_is_told(machine: LabHost) -> None:
     """Without a polkit rule, nobody can answer run0."""
     with pytest.raises(RootRefused, match="run0 there asks deploy to authenticate"):
         run(machine, "true", ssh={"user": "deploy", "become": "run0"})
+
+
+POLKIT_RULE = """\
+polkit.addRule(function(action, subject) {
+  if (action.id == "org.freedesktop.systemd1.manage-units" && subject.user == "deploy") return polkit.Result.YES;
+});
+"""
+
+
+def test_run0_works_with_a_polkit_rule(machine: LabHost) -> None:
+    """The rule of docs/least-privilege.md is enough: programs run as root, and streams reach them whole."""
+    assert POLKIT_RULE in (ROOT / "docs" / "least-privilege.md").read_text(encoding="utf-8")
+    rule = "/etc/polkit-1/rules.d/50-switchproof.rules"
+    inside(machine, f"printf %s {shlex.quote(POLKIT_RULE)} >{rule}; chmod 644 {rule}; systemctl restart polkit")
+    try:
+        done = run(machine, "id -u; exit 7", ssh={"user": "deploy", "become": "run0"})
+        connection = connect(machine, ssh={"user": "deploy", "become": "run0"})
+        fed = connection.feed("/bin/sh -c 'id -u; cat; exit 3'", [b"echo read by no shell\n"], stall_s=60)
+    finally:
+        inside(machine, f"rm {rule}; systemctl restart polkit")
+    assert (done.stdout, done.exit_status) == (b"0\n", 7)
+    assert (fed.stdout, fed.exit_status) == (b"0\necho read by no shell\n", 3)
 
 
 @pytest.mark.parametrize("how", ["sudo", "doas"])

@@ -28,6 +28,7 @@ PACKAGES = (
     "nix-bin",
     "opendoas",
     "openssh-server",
+    "polkitd",
     "procps",
     "qemu-system-x86",
     "socat",
