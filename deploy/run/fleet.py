@@ -9,7 +9,7 @@ from functools import cached_property
 
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.contract import HostState, Verdict
-from switchproof.deploy.errors import Inconclusive, UsageError
+from switchproof.deploy.errors import Inconclusive, SwitchproofError, UsageError
 from switchproof.deploy.observe.convergence import Convergence
 from switchproof.deploy.observe.earlier import Choice
 from switchproof.deploy.observe.observation import Observation
@@ -360,7 +360,15 @@ class Fleet:
             self._unseen[name] = error
             return
         self._watched_at[name] = time.monotonic()
-        if not (reason := journey.hopeless if self.plan.goes_back_at_once else ""):
+        if self.plan.goes_back_at_once and (reason := journey.hopeless):
+            self._go_back_at_once(journey, reason)
+
+    def _go_back_at_once(self, journey: Journey, reason: str) -> None:
+        """Bring a host back before its checks have run, and watch it there."""
+        name = journey.host.name
+        try:
+            journey.diagnose("forward")
+        except SwitchproofError:  # its checks ask again while the host is as it failed, and it goes back after them
             return
         self._gone_back[name] = None
         if self._abandoned:

@@ -18,6 +18,10 @@ from tests.answers import TOPLEVEL
 from tests.run.drives import Drive
 from tests.run.hosts import BEFORE, Host, Turn
 
+UNITS_FAILED = {
+    "converge": {"rc": "4", "stage": "switch", "log": "--- switch\nwarning: the following units failed: x.service\n"}
+}
+
 
 def once(holds: Callable[[], bool]) -> Turn:
     """A turn that lasts until something holds."""
@@ -56,6 +60,22 @@ def test_reason_names_what_did_not_become_healthy(tmp_path: Path) -> None:
     drive.run()
     (begun,) = [event for event in drive.journal.events if isinstance(event, RollbackBegun)]
     assert begun.reason == "live did not become healthy"
+
+
+@pytest.mark.parametrize("ends", [{}, UNITS_FAILED], ids=["unhealthy", "units failed"])
+def test_host_is_diagnosed_before_it_goes_back(tmp_path: Path, ends: dict[str, dict[str, str]]) -> None:
+    """What failed is gone afterwards."""
+    drive = Drive(tmp_path, host := Host("a", sick=() if ends else [TOPLEVEL], ends=ends))
+    drive.run()
+    verbs = [question.verb for question in host.asked]
+    assert "diagnose" in verbs[: verbs.index("rollback")]
+
+
+def test_host_that_cannot_be_diagnosed_waits_for_its_checks(tmp_path: Path) -> None:
+    """They ask once more, while the host is as it failed."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL], turns={"diagnose": [Turn(before=Host.lose)] * 9}))
+    drive.fleet.convergence("a", "forward")
+    assert host.toplevel == TOPLEVEL
 
 
 WAIVED = Waiver(check="runtime/live", reason="known", owner="me", expires=dt.datetime(2099, 1, 1, tzinfo=dt.UTC))

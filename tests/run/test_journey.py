@@ -40,10 +40,10 @@ def test_failed_converge_goes_back_and_is_verified(tmp_path: Path) -> None:
     assert drive.run() == {"a": HostState.ROLLED_BACK}
     assert drive.journey.convergences["forward"].ending is Ending.UNITS_FAILED
     assert [question.verb for question in host.asked] == [
-        *("resolve", "converge", "status", "observe"),
+        *("resolve", "converge", "status", "observe", "diagnose"),
         *("rollback", "status", "observe", "confirm"),
     ]
-    assert host.asked[4].values["SWITCHPROOF_TO"] == BEFORE
+    assert host.asked[5].values["SWITCHPROOF_TO"] == BEFORE
     assert (host.toplevel, host.guard, host.holder, host.outcome) == (BEFORE, "rolled-back", "", "failed")
     (begun,) = [event for event in drive.journal.events if isinstance(event, RollbackBegun)]
     reason = "the switch failed: the system was activated, but units failed"
