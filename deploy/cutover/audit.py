@@ -14,7 +14,8 @@ from switchproof.deploy.cutover.proofs import Candidate, gather
 from switchproof.deploy.cutover.terms import Answer, HostAnswers, Terms
 from switchproof.deploy.extras import require
 from switchproof.deploy.paths.survey import Survey
-from switchproof.deploy.plan import Plan, own_checks
+from switchproof.deploy.plan import Plan
+from switchproof.deploy.planning import own_checks
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.record import Host, Record
 from switchproof.deploy.record.steps import Cutover

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from switchproof.deploy.cutover.audit import ON_HOSTS, prepare
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.plan import Options, Plan
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.providers import load
 from switchproof.deploy.settings import read_settings
 from switchproof.deploy.target.declared import CutoverTerms

@@ -11,7 +11,8 @@ import pytest
 from switchproof.deploy import extras
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.__main__ import main as paths
-from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.plan import Options
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.settings import read_settings
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ import pytest
 
 from switchproof.command import SESSIONS
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Gate, Mode, Options, Plan, make_plan
+from switchproof.deploy.plan import Gate, Mode, Options, Plan
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.providers import kind_of
 from switchproof.deploy.settings import TARGETS, Settings
 from switchproof.deploy.source import Input, Source

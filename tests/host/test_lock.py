@@ -141,7 +141,11 @@ def test_a_rebuild_by_hand_has_the_host(machine: LabHost, command: str, user: st
     program, _, arguments = command.partition(" ")
     write(machine, f"/run/hand/{program}", "#!/bin/bash\nsleep 60\n:\n")
     inside(machine, f"chmod 755 /run/hand /run/hand/{program}")
-    inside(machine, f"systemd-run -q --unit=hand --uid={user} /bin/bash /run/hand/{program} {arguments}")
+    # It begins once the program runs: until then the process still has systemd's own name.
+    inside(
+        machine,
+        f"systemd-run -q --unit=hand --service-type=exec --uid={user} /bin/bash /run/hand/{program} {arguments}",
+    )
     try:
         said = claim(machine, "polite")
         assert (said["outcome"] == b"locked") == refused, said

@@ -9,7 +9,8 @@ import pytest
 
 from switchproof.deploy.contract import Clause, HostState, RunVerdict, Verdict
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.plan import Options
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.record.record import Check
 from switchproof.deploy.settings import TARGETS, read_settings
 from switchproof.session.beginning import contract_sha256

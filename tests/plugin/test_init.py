@@ -14,7 +14,8 @@ import pytest
 from switchproof.command import main
 from switchproof.deploy.errors import UsageError
 from switchproof.deploy.paths.sources import Surveyor
-from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.plan import Options
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.providers import load
 from switchproof.deploy.settings import TARGETS, read_settings
 

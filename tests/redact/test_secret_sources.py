@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Options, make_plan
+from switchproof.deploy.plan import Options
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.providers import load
 from switchproof.deploy.redact.redactor import Redactor
 from switchproof.deploy.redact.sources import known_secrets, mentioned_secrets

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Options, Plan, make_plan
+from switchproof.deploy.plan import Options, Plan
+from switchproof.deploy.planning import make_plan
 from switchproof.deploy.providers.ssh.table import SshHost
 from switchproof.deploy.settings import TARGETS, read_settings
 from switchproof.deploy.target.types import Host

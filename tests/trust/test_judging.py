@@ -51,6 +51,7 @@ CARRYING = [
     "deploy/observe/causes/in_machine.py",
     "deploy/observe/watching.py",
     "deploy/plan.py",
+    "deploy/planning.py",
     "deploy/source.py",
     "deploy/record/events.py",
     "deploy/record/evidence.py",

@@ -17,7 +17,8 @@ from switchproof.collection.selection import Selection, is_typed
 from switchproof.deploy import providers
 from switchproof.deploy.connection import Provider
 from switchproof.deploy.errors import UsageError
-from switchproof.deploy.plan import Mode, Options, Plan, make_plan, targets_file
+from switchproof.deploy.plan import Mode, Options, Plan
+from switchproof.deploy.planning import make_plan, targets_file
 from switchproof.deploy.providers import kind_of, read_secrets
 from switchproof.deploy.providers.ahead import Ahead, Say
 from switchproof.deploy.providers.kind import Opening
