@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import cached_property
 
 from switchproof.deploy.connection import Provider
@@ -22,7 +23,7 @@ from switchproof.deploy.record.facts import Leg
 from switchproof.deploy.record.journal import Journal
 from switchproof.deploy.record.past_runs import proven
 from switchproof.deploy.run.journey import Journey
-from switchproof.deploy.run.parallel import RENEW_S, Problems, in_parallel
+from switchproof.deploy.run.parallel import RENEW_S, Errand, Problems, in_parallel
 from switchproof.deploy.run.results import Before, Confirmation, Diagnostics, Locked
 from switchproof.deploy.run.supply import Supply
 
@@ -62,7 +63,7 @@ class Fleet:
         self._confirmed: dict[Leg, Problems] = {}
         self._unseen: Problems = {}
         self._watched_at: dict[str, float] = {}
-        self._gone_back: dict[str, Exception | None] = {}
+        self._going_back: dict[str, Errand] = {}
 
     def commit(self, host: str) -> str:
         """Return the requested commit as the hosts' repository resolves it: full, except in an audit.
@@ -179,11 +180,10 @@ class Fleet:
         """Restore the earlier systems of hosts, each with a reason; a host that went back at once has its own."""
 
         def bring_back(journey: Journey) -> None:
-            name = journey.host.name
-            if name not in self._gone_back:
-                journey.roll_back(reasons[name])
-            elif (problem := self._gone_back.pop(name)) is not None:
-                raise problem
+            if (errand := self._going_back.pop(journey.host.name, None)) is not None:
+                errand.end()
+            else:
+                journey.roll_back(reasons[journey.host.name])
 
         self._move("back", list(reasons), bring_back)
 
@@ -202,7 +202,7 @@ class Fleet:
     def abandon(self) -> None:
         """Break off the questions to all hosts, because the run is to end; hosts that go back already do so first."""
         self._abandoned = True
-        left = [name for name in self.journeys if name not in self._gone_back]
+        left = [name for name in self.journeys if name not in self._going_back]
         for name in left:
             self._stops[name].set()
         self._supply.break_off()
@@ -214,6 +214,9 @@ class Fleet:
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
         """Release every host, and return its state."""
         states = dict.fromkeys(self.journeys, HostState.UNKNOWN)
+        for errand in self._going_back.values():
+            with suppress(Exception):
+                errand.end()
 
         def leave(journey: Journey) -> None:
             states[journey.host.name] = journey.leave(*verdicts[journey.host.name])
@@ -364,21 +367,22 @@ class Fleet:
             self._go_back_at_once(journey, reason)
 
     def _go_back_at_once(self, journey: Journey, reason: str) -> None:
-        """Bring a host back before its checks have run, and watch it there."""
+        """Begin to bring a host back before its checks have run, and to watch it there; no other host waits."""
         name = journey.host.name
         try:
             journey.diagnose("forward")
         except SwitchproofError:  # its checks ask again while the host is as it failed, and it goes back after them
             return
-        self._gone_back[name] = None
-        if self._abandoned:
-            del self._gone_back[name]
-            return
-        try:
+
+        def go_back() -> None:
             journey.roll_back(reason)
             journey.observe("back")
-        except Exception as error:  # noqa: BLE001 - it is raised where the host is brought back
-            self._gone_back[name] = error
+
+        errand = self._going_back[name] = Errand(go_back)
+        if self._abandoned:
+            del self._going_back[name]
+        else:
+            errand.begin()
 
     @cached_property
     def _supplied(self) -> Problems:
@@ -396,7 +400,8 @@ class Fleet:
                 under_way.discard(journey.host.name)
                 if not under_way:
                     all_there.set()
-            while self.plan.mode.changes_hosts and not all_there.wait(every_s):
+            name = journey.host.name
+            while self.plan.mode.changes_hosts and name not in self._going_back and not all_there.wait(every_s):
                 journey.renew()
 
         return in_parallel(self._all, take)
@@ -428,7 +433,7 @@ class Fleet:
         _ = self._converged
         # What was seen of a host long before the last one had switched says little of now.
         for name, at in self._watched_at.items():
-            if name not in self._gone_back and time.monotonic() - at > FRESH_S:
+            if name not in self._going_back and time.monotonic() - at > FRESH_S:
                 self.journeys[name].look_anew()
         rest = [journey for name, journey in self.journeys.items() if name not in self._unseen]
         return {**self._unseen, **in_parallel(rest, lambda journey: journey.observe("forward"))}

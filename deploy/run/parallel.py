@@ -69,3 +69,32 @@ def renewing(journeys: Sequence[Journey]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+class Errand:
+    """A step that is taken in a thread of its own, while everything else goes on.
+
+    Args:
+        step: The step.
+    """
+
+    def __init__(self, step: Callable[[], object]) -> None:
+        self._step = step
+        self._problem: Exception | None = None
+        self._thread = threading.Thread(target=self._take, daemon=True)
+
+    def begin(self) -> None:
+        """Begin the step."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for the end of the step; raise what it raised."""
+        self._thread.join()
+        if self._problem is not None:
+            raise self._problem
+
+    def _take(self) -> None:
+        try:
+            self._step()
+        except Exception as error:  # noqa: BLE001 - it is raised where the step's result is asked for
+            self._problem = error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,13 @@ timeout_s = 2.0
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """One host that runs the first good revision."""
-    with Lab.up(("a",), name=own("early"), runtime="netns") as lab:
+    """Two hosts that run the first good revision."""
+    with Lab.up(("a", "b"), name=own("early"), runtime="netns") as lab:
         yield lab
 
 
-def deploy(lab: Lab, folder: Path, revision: str) -> Ended:
-    targets = target_file(folder, ["a"], HEALTH)
+def deploy(lab: Lab, folder: Path, revision: str, hosts: Sequence[str] = ("a",), health: str = HEALTH) -> Ended:
+    targets = target_file(folder, list(hosts), health)
     return session("--provider=lab", f"--sha={revision}", f"--targets={targets}", runs=folder / "runs", lab=lab)
 
 
@@ -66,6 +66,21 @@ def test_what_waiting_cannot_mend_is_taken_back(
     assert all(evidence in check.message and "waiting will not change that" in check.message for check in failed)
     assert {watch.settled for watch in watches(ended, "back").values()} == {"healthy"}
     assert ended.record.host("a").state is HostState.ROLLED_BACK
+
+
+def test_a_broken_host_does_not_wait_for_the_soak_of_a_good_one(lab: Lab, tmp_path: Path) -> None:
+    """It goes back while its neighbour soaks; the neighbour keeps the new system."""
+    break_host(lab.hosts["a"], "wrong-version", "live")
+    try:
+        ended = deploy(lab, tmp_path, "v3", hosts=("a", "b"), health=HEALTH.replace("soak_s = 4.0", "soak_s = 60.0"))
+    finally:
+        mend_host(lab.hosts["a"])
+    assert ended.record.host("b").state is HostState.CONVERGED, ended.output
+    (begun,) = [moment for moment in ended.record.host("a").timeline if moment.kind == "rollback-begun"]
+    (soaked,) = [phase for phase in ended.record.host("b").phases if phase.phase == "observe"]
+    assert soaked.finished
+    assert begun.at < soaked.finished
+    assert ended.evidence("a")["diagnostics/status/cloud-hypervisor@live.service.txt"]
 
 
 def test_what_gets_well_while_it_is_waited_for_is_canonical(lab: Lab, tmp_path: Path) -> None:

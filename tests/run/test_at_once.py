@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from switchproof.deploy.contract import HostState
+from switchproof.deploy.contract import HostState, Verdict
 from switchproof.deploy.record.events import RollbackBegun
 from switchproof.deploy.run import fleet
 from switchproof.deploy.target.types import Waiver
@@ -29,7 +29,7 @@ def once(holds: Callable[[], bool]) -> Turn:
     def wait(_: Host) -> None:
         deadline = time.monotonic() + 30.0
         while not holds():
-            assert time.monotonic() < deadline, "the neighbour did not go back meanwhile"
+            assert time.monotonic() < deadline, "it did not come about meanwhile"
             time.sleep(0.01)
 
     return Turn(before=wait)
@@ -52,6 +52,23 @@ def test_host_that_cannot_pass_goes_back_while_its_neighbour_switches_or_is_watc
     assert drive.run() == {"a": HostState.ROLLED_BACK, "b": HostState.CONVERGED}
     assert (a.toplevel, b.toplevel) == (BEFORE, TOPLEVEL)
     assert [question.verb for question in a.asked].count("rollback") == 1
+
+
+def test_good_host_keeps_its_system_while_its_neighbour_goes_back(tmp_path: Path) -> None:
+    """A way back may take as long as it wants: nobody else waits for it unconfirmed."""
+    turn = once(lambda: "confirm" in [question.verb for question in b.asked])
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"status rollback": [turn]}), b := Host("b"))
+    assert drive.run() == {"a": HostState.ROLLED_BACK, "b": HostState.CONVERGED}
+
+
+def test_host_that_goes_back_is_waited_for_before_it_is_left(tmp_path: Path) -> None:
+    """Also where nothing asks for it any more: its end is seen, and its lock is given back after that."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]))
+    drive.fleet.convergence("a", "forward")
+    drive.fleet.leave({"a": (Verdict.FAILED, None)})
+    verbs = [question.verb for question in host.asked]
+    assert verbs[verbs.index("rollback") :] == ["rollback", "status", "observe", "confirm", "observe"]
+    assert host.toplevel == BEFORE
 
 
 def test_reason_names_what_did_not_become_healthy(tmp_path: Path) -> None:
