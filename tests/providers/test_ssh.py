@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -342,3 +343,23 @@ def test_a_shell_that_refuses_to_be_drawn_from_or_fed_is_quoted(machine: LabHost
             connection.draw(b"echo 7\n", timeout_s=10)
         with pytest.raises(ConnectionLost, match=quoted):
             connection.feed("/bin/sh -c cat", [b"7"], stall_s=10)
+
+
+class Refused:
+    """A channel whose shell has ended before a program is sent to it."""
+
+    def __init__(self, *words: bytes) -> None:
+        self._words = [*words, b""]
+
+    def sendall(self, _: bytes) -> None:
+        raise OSError("Socket is closed")
+
+    def recv(self, _: int) -> bytes:
+        return self._words.pop(0)
+
+
+def test_a_shell_that_ended_before_it_was_sent_anything_is_quoted_all_the_same() -> None:
+    """Whether it ends before or after that is a matter of chance."""
+    channel: Any = Refused(b"This account is currently ", b"not available.\n")
+    with pytest.raises(EOFError, match=r"and printed 'This account is currently not available\.'$"):
+        SshConnection._begin(channel, b"true\n")

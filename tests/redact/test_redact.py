@@ -216,9 +216,16 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
 def test_no_text_takes_longer_than_its_length(piece: str) -> None:
     """A text made to keep the rules busy is redacted in time that grows as its length does."""
     redact = Redactor([("TOKEN", "tok-EN!tok-EN?"), ("OTHER", "x://x:!x://y"), ("BLANK", "a" + " " * 12 + "b\\\\")])
-    short = best_of_three(redact, piece * (20_000 // len(piece)))
-    long = best_of_three(redact, piece * (160_000 // len(piece)))
-    assert long < 3 * 8 * max(short, 0.0005)  # eight times the text; by squares it were sixty-four times the time
+    ratios = []
+    for _ in range(TRIES):
+        short = best_of_three(redact, piece * (20_000 // len(piece)))
+        long = best_of_three(redact, piece * (160_000 // len(piece)))
+        ratios.append(long / max(short, 0.0005))
+        if (
+            ratios[-1] < 3 * 8
+        ):  # eight times the text; by squares it were sixty-four times the time, whatever the machine
+            return
+    pytest.fail(f"eight times the text takes {ratios} times as long")
 
 
 @pytest.mark.parametrize("piece", [":", "--", "-", "--a", "-eyJabc", "key='", "%3a%2f%2f:"])
@@ -227,8 +234,17 @@ def test_hostile_text_costs_little_more_than_a_log(piece: str) -> None:
     redact = Redactor([("TOKEN", "tok-EN!tok-EN?")])
     line = "Nov 26 12:00:01 host nix[12]: copying path '/nix/store/abc-foo-1.2' from https://cache.example:443\n"
     size = 120_000
-    usual = best_of_three(redact, line * (size // len(line)))
-    assert best_of_three(redact, piece * (size // len(piece))) < 40 * max(usual, 0.002)
+    ratios = []
+    for _ in range(TRIES):
+        usual = best_of_three(redact, line * (size // len(line)))
+        ratios.append(best_of_three(redact, piece * (size // len(piece))) / max(usual, 0.002))
+        if ratios[-1] < 40:
+            return
+    pytest.fail(f"the hostile text takes {ratios} times as long")
+
+
+TRIES = 5
+"""Comparisons of which one has to hold: on a busy machine times differ by chance, but not five times in a row."""
 
 
 def best_of_three(redact: Redactor, text: str) -> float:

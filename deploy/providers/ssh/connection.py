@@ -136,8 +136,7 @@ class SshConnection:
                 self._await_root(channel, ascent, drains[0], errors)
                 channel.settimeout(stall_s)
             # The shell is asked for, because a forced command may allow nothing else, and would read the stream.
-            channel.sendall(_ANNOUNCE + f"exec {command}\n".encode())
-            output += self._await_ready(channel)
+            output += self._begin(channel, f"exec {command}\n".encode())
             drains[1].start()
             self._send(channel, chunks)
             self._await_end(channel, stall_s)
@@ -176,8 +175,10 @@ class SshConnection:
             drain.start()
             head = self._await_root(channel, ascent, drain, errors) if ascent else b""
             channel.settimeout(timeout_s)
-            channel.sendall(program if ascent else _ANNOUNCE + program)
-            head = head if ascent else self._await_ready(channel)
+            if ascent:
+                channel.sendall(program)
+            else:
+                head = self._begin(channel, program)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._lost(str(error) or type(error).__name__) from error
 
@@ -199,12 +200,18 @@ class SshConnection:
         return channel.exit_status if ended else None
 
     @staticmethod
-    def _await_ready(channel: paramiko.Channel) -> bytes:
-        """Wait until the host's shell runs, and return what came after its first line.
+    def _begin(channel: paramiko.Channel, program: bytes) -> bytes:
+        """Send a program to the host's shell, wait until the shell runs, and return what came after its first line.
 
         Raises:
             EOFError: It does not run; the message has what was printed in its place.
         """
+        try:
+            channel.sendall(_ANNOUNCE + program)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # a shell such as nologin has ended by now; what it printed is read below
         head = bytearray()
         while _READY not in head:
             chunk = channel.recv(2**12)
