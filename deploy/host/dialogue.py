@@ -123,7 +123,15 @@ class Dialogue:
         self.break_off()
         self._connection = None
 
-    def ask(self, verb: str, values: Mapping[str, str], timeout_s: float = ANSWER_S, *, waits: str = "") -> Frame:
+    def ask(
+        self,
+        verb: str,
+        values: Mapping[str, str],
+        timeout_s: float = ANSWER_S,
+        *,
+        waits: str = "",
+        retries: bool = True,
+    ) -> Frame:
         """Ask the host one verb. A verb may be asked again, because the host begins nothing twice for one run.
 
         Args:
@@ -131,11 +139,12 @@ class Dialogue:
             values: Its variables, besides those for every verb.
             timeout_s: Seconds for one whole answer.
             waits: The state that the host waits for, for the log; empty if it does not wait.
+            retries: Whether to try again when the host is lost.
 
         Raises:
             Inconclusive: There was no usable answer.
         """
-        self._patience.begin()
+        self._patience.begin(retries=retries)
         asked_again = False
         while True:
             try:

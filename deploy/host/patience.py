@@ -30,10 +30,12 @@ class Patience:
         self._spent_s = 0.0
         self._lost = 0
         self._pause_s = FIRST_PAUSE_S
+        self._retries = True
 
-    def begin(self) -> None:
-        """Begin a question; time between questions does not count."""
+    def begin(self, *, retries: bool = True) -> None:
+        """Begin a question, which is tried only once without retries; time between questions does not count."""
         self._question_began = self._counted_to = self._clock()
+        self._retries = retries
 
     def answered(self) -> None:
         """Refill the budget after an answer."""
@@ -54,7 +56,7 @@ class Patience:
         now = self._clock()
         self._spent_s += now - self._counted_to
         self._counted_to = now
-        if now - self._question_began > RECONNECT_S or self.is_used_up:
+        if not self._retries or now - self._question_began > RECONNECT_S or self.is_used_up:
             return None
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return pause_s

@@ -181,9 +181,11 @@ class Fleet:
 
         def bring_back(journey: Journey) -> None:
             if (errand := self._going_back.pop(journey.host.name, None)) is not None:
-                errand.end()
-            else:
-                journey.roll_back(reasons[journey.host.name])
+                with suppress(Exception):  # what did not come about is tried once more, here or by the checks
+                    errand.end()
+                if "back" in journey.convergences:
+                    return
+            journey.roll_back(reasons[journey.host.name])
 
         self._move("back", list(reasons), bring_back)
 
@@ -200,9 +202,9 @@ class Fleet:
         self._looked.pop(leg, None)
 
     def abandon(self) -> None:
-        """Break off the questions to all hosts, because the run is to end; hosts that go back already do so first."""
+        """Break off the questions to all hosts, because the run is to end; hosts that are going back do so first."""
         self._abandoned = True
-        left = [name for name in self.journeys if name not in self._going_back]
+        left = [name for name in self.journeys if name not in self.going_back]
         for name in left:
             self._stops[name].set()
         self._supply.break_off()
@@ -210,6 +212,11 @@ class Fleet:
             self.journeys[name].abandon()
         for name in left:
             self._stops[name].clear()
+
+    @property
+    def going_back(self) -> list[str]:
+        """The hosts that are going back before their checks have run."""
+        return [name for name, errand in list(self._going_back.items()) if not errand.is_over]
 
     def leave(self, verdicts: Mapping[str, tuple[Verdict, Verdict | None]]) -> dict[str, HostState]:
         """Release every host, and return its state."""
@@ -400,9 +407,10 @@ class Fleet:
                 under_way.discard(journey.host.name)
                 if not under_way:
                     all_there.set()
-            name = journey.host.name
-            while self.plan.mode.changes_hosts and name not in self._going_back and not all_there.wait(every_s):
-                journey.renew()
+            while self.plan.mode.changes_hosts and not all_there.wait(every_s):
+                errand = self._going_back.get(journey.host.name)
+                if errand is None or errand.is_over:
+                    journey.renew(awaits_confirmation=errand is None)
 
         return in_parallel(self._all, take)
 

@@ -176,13 +176,19 @@ class Journey(Visit):
             log_path=error.log_path,
         )
 
-    def renew(self) -> None:
-        """Renew the host's lock and its wait for the confirmation, while the run waits for other hosts."""
+    def renew(self, *, awaits_confirmation: bool = True) -> None:
+        """Renew the host's lock while the run waits for other hosts; a host that is lost is not waited for.
+
+        Args:
+            awaits_confirmation: Whether to renew its wait for the confirmation as well.
+        """
         if not self._claimed:
             return
-        job = {"SWITCHPROOF_JOB": self._jobs[-1]} if self._jobs else {}
+        values = {"SWITCHPROOF_RENEW": "1"} if awaits_confirmation else {}
+        if self._jobs:
+            values["SWITCHPROOF_JOB"] = self._jobs[-1]
         with suppress(SwitchproofError), self._busy:
-            self._host_side.ask("status", {**job, "SWITCHPROOF_RENEW": "1"})
+            self._host_side.ask("status", values, retries=False)
 
     def confirm(self) -> Confirmation:
         """Tell the host to keep the new system, over a connection that the new system has accepted.
@@ -253,6 +259,7 @@ class Journey(Visit):
     def look_anew(self) -> None:
         """Forget what was seen of a healthy host after its switch, so that it is watched once more."""
         if self.observations["forward"].healthy:
+            self._note("The host waited for others since it was seen healthy, and is watched once more.")
             del self.observations["forward"]
 
     def _may_pass(self, ended: Convergence) -> bool:
@@ -288,17 +295,20 @@ class Journey(Visit):
                 self.convergences["back"] = self._follow_return("")
             if self._return:
                 return self._return
-        job = next(name for name in ("rollback", "back", "back-again") if name not in self._jobs)
         with self._phase("rollback", "back"):
-            frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to, "SWITCHPROOF_JOB": job})
-            if frame.text("outcome") == "returning":
-                self.convergences["back"] = self._follow_return(frame.get("job").strip())
-            elif frame.text("outcome") != "started":
-                raise Inconclusive(f"{self.host.name}: the rollback did not start: {frame.get('detail')}")
-            else:
+            if not self._way_back:
+                job = next(name for name in ("rollback", "back", "back-again") if name not in self._jobs)
+                frame = self._host_side.ask("rollback", {"SWITCHPROOF_TO": to, "SWITCHPROOF_JOB": job})
+                if frame.text("outcome") == "returning":
+                    self.convergences["back"] = self._follow_return(frame.get("job").strip())
+                    return self.convergences["back"]
+                if frame.text("outcome") != "started":
+                    raise Inconclusive(f"{self.host.name}: the rollback did not start: {frame.get('detail')}")
                 self._jobs.append(job)
-                ended = self._host_side.follow(job, self._way_back_s)
-                self.convergences["back"] = self._returning(ended) or ended
+                self._way_back = job
+            ended = self._host_side.follow(self._way_back, self._way_back_s)
+            self._way_back = ""
+            self.convergences["back"] = self._returning(ended) or ended
         return self.convergences["back"]
 
     def await_return(self) -> Convergence:

@@ -87,6 +87,11 @@ class Errand:
         """Begin the step."""
         self._thread.start()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the step has begun and ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
     def end(self) -> None:
         """Wait for the end of the step; raise what it raised."""
         self._thread.join()

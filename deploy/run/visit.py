@@ -127,6 +127,8 @@ class Visit:
         self._unended: Leg | None = None
         self._run = run
         self._jobs: list[str] = []
+        self._way_back = ""
+        """The job of a way back that began and whose end was not seen; it is followed, and none is begun."""
         self._return: Convergence | None = None
         self._reported: set[str] = set()
         self._knock: Knock | None = None
@@ -302,7 +304,7 @@ class Visit:
     @contextmanager
     def _knocking(self, leg: Leg) -> Iterator[None]:
         """Check in parallel whether the host accepts a new connection after the switch of a leg."""
-        if leg in self.convergences:
+        if leg in self.convergences and leg not in self.locked_out:
             self._begin_to_knock(leg)
         knock = self._knock
         try:

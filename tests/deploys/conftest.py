@@ -16,6 +16,8 @@ from tests.deploys.sessions import HEALTH, Ended, session, target_file
 from tests.labs import own
 
 HOSTS = ("h1", "h2", "h3", "h4")
+PATIENT = "patient"
+"""The host of the revisions that are healthy only after a while: one that goes back to them takes as long."""
 
 
 SLOW = {"warming-up", "three-crashes", "slow-notify"}
@@ -33,8 +35,8 @@ class Deployed:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Four hosts that run the first good revision."""
-    with Lab.up((*HOSTS, "a", "b"), name=own("deploys"), runtime="netns") as lab:
+    """Hosts that run the first good revision."""
+    with Lab.up((*HOSTS, PATIENT, "a", "b"), name=own("deploys"), runtime="netns") as lab:
         yield lab
 
 
@@ -45,9 +47,12 @@ def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     free: queue.Queue[str] = queue.Queue()
     for host in HOSTS:
         free.put(host)
+    patient: queue.Queue[str] = queue.Queue()
+    patient.put(PATIENT)
 
     def deploy(revision: Revision) -> Deployed:
-        host = free.get()
+        hosts = patient if revision.name in SLOW else free
+        host = hosts.get()
         folder = folders / revision.ref.replace("/", "-")
         folder.mkdir()
         # Only a soak longer than its healthy stretches tells a crash loop from health.
@@ -66,10 +71,10 @@ def deploys(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             )
             return Deployed(revision, host, ended)
         finally:
-            free.put(host)
+            hosts.put(host)
 
-    with ThreadPoolExecutor(len(HOSTS)) as pool:
-        # The longest first, or it would run alone at the end.
+    with ThreadPoolExecutor(len(HOSTS) + len(SLOW)) as pool:
+        # The longest first, or they would run alone at the end.
         order = sorted(REVISIONS, key=lambda revision: revision.name not in {*SLOW, "broken/live-crash-loop"})
         yield {revision.ref: pool.submit(deploy, revision) for revision in order}
 

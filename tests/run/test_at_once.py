@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,47 @@ def test_host_that_goes_back_is_waited_for_before_it_is_left(tmp_path: Path) -> 
     assert host.toplevel == BEFORE
 
 
+@pytest.mark.parametrize(
+    ("asked", "before"), [("rollback", 0), ("status rollback", 0), ("observe", 1)], ids=["begin", "end", "watch"]
+)
+def test_way_back_that_was_not_seen_is_followed_once_more(tmp_path: Path, asked: str, before: int) -> None:
+    """A host that nobody reaches for longer than a question is tried gets another chance, and no second job."""
+    turns = {asked: [*[Turn()] * before, Turn(before=lambda host: host.vanish(150.0))]}
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL], turns=turns), confirm_s=0.0)
+    assert drive.run() == {"a": HostState.ROLLED_BACK}
+    assert {question.values["SWITCHPROOF_JOB"] for question in host.asked if question.verb == "rollback"} == {
+        "rollback"
+    }
+
+
+def test_lock_of_host_that_went_back_is_renewed_but_not_its_wait_for_a_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own way back stays armed, should the run's have failed."""
+    monkeypatch.setattr(fleet, "RENEW_S", 0.002)
+    renewed = threading.Event()
+    turns = {"status rollback": [Turn(), Turn(after=lambda _: renewed.set())]}
+    a = Host("a", sick=[TOPLEVEL], turns=turns)
+    drive = Drive(tmp_path, a, Host("b", turns={"status converge": [once(renewed.is_set)]}))
+    drive.run()
+    assert renewed.is_set()
+    asked = [question.verb for question in a.asked]
+    assert not [question for question in a.asked[asked.index("rollback") :] if "SWITCHPROOF_RENEW" in question.values]
+
+
+def test_interruption_does_not_wait_for_a_host_that_went_back(tmp_path: Path) -> None:
+    """Only hosts that are going back at that moment are named and left alone."""
+    drive = Drive(tmp_path, host := Host("a", sick=[TOPLEVEL]))
+    drive.fleet.convergence("a", "forward")
+    deadline = time.monotonic() + 30.0
+    while drive.fleet.going_back:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    host.closed.clear()
+    drive.fleet.abandon()
+    assert host.closed.is_set()
+
+
 def test_reason_names_what_did_not_become_healthy(tmp_path: Path) -> None:
     """The way back begins before a check has failed, so its reason is what was seen."""
     drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL]))
@@ -119,6 +161,7 @@ def test_host_that_waited_long_for_its_neighbours_is_watched_once_more(
     drive = Drive(tmp_path, host := Host("a"))
     drive.fleet.observation("a", "forward")
     assert [question.verb for question in host.asked].count("observe") == watches
+    assert drive.words.count("is watched once more") == watches - 1
 
 
 def test_host_that_fell_ill_while_it_waited_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

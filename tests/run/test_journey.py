@@ -93,7 +93,7 @@ def test_unhealthy_system_is_undone(tmp_path: Path) -> None:
     [
         Host("a", sick=[TOPLEVEL, BEFORE]),
         Host("a", sick=[TOPLEVEL], ends={"rollback": {"rc": "1", "stage": "rollback"}}),
-        Host("a", sick=[TOPLEVEL], turns={"rollback": [Turn({"outcome": "unstarted", "detail": "full"})]}),
+        Host("a", sick=[TOPLEVEL], turns={"rollback": [Turn({"outcome": "unstarted", "detail": "full"})] * 2}),
     ],
     ids=["not-healthy", "not-restored", "not-begun"],
 )

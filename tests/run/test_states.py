@@ -126,7 +126,7 @@ def test_host_that_is_gone_on_the_way_back(tmp_path: Path, asked: str) -> None:
 def test_unsafe_host_that_still_waits_is_said_to_go_back(tmp_path: Path) -> None:
     """A host that was not brought back, and whose own switch back is armed, says what becomes of it."""
     turn = Turn({"outcome": "unstarted", "detail": "full"})
-    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"rollback": [turn]}))
+    drive = Drive(tmp_path, Host("a", sick=[TOPLEVEL], turns={"rollback": [turn, turn]}))
     assert drive.run() == {"a": UNSAFE}
     assert "Unless it is confirmed, the host goes back by itself" in drive.words
 

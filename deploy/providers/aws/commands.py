@@ -27,8 +27,8 @@ SLACK_S = 10.0
 ASKED_EVERY_S = 0.75
 """Seconds between two requests for a command's status, with a jitter of a fifth."""
 SOON_S, LEAST_S, REQUESTS_PER_S = 4.0, 0.2, 10.0
-"""For so many seconds after a command was sent, as most end by then, its status is requested more often: each 0.2 s,
-but not more than ten times a second for all commands of a run together."""
+"""For so many seconds after a command was sent, as most end by then, its status is requested more often: each 0.2 s.
+With more than two commands it is less often, ten times a second for all, but never less often than later."""
 QUIET_S = 20.0
 """Seconds without an answer after which the wait is reported."""
 
@@ -257,7 +257,7 @@ class _Pace:
     ) -> None:
         self._longest_s, self._awaited, self._clock = longest_s, awaited, clock
         self._soon_until = clock() + SOON_S if awaited else 0.0
-        self._pause_s = 0.25
+        self._pause_s = longest_s if awaited else 0.25
 
     def slow_down(self, longest_s: float) -> None:
         """Request less often from now on."""

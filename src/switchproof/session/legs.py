@@ -44,6 +44,7 @@ class Legs:
         is_interrupted: Callable[[], bool],
     ) -> None:
         self.is_going_back = False
+        self._came_back: set[str] = set()
         self._plan = plan
         self._hosts = hosts
         self._collection = collection
@@ -61,6 +62,8 @@ class Legs:
             first = self._plan.mode is Mode.DRILL and journey.leg == "forward"
             if journey.kept or not journey.changed or (first and not failed and not self._is_interrupted()):
                 continue
+            if name in self._came_back and journey.leg == "forward":
+                continue
             if self._plan.on_failure == "rollback" or journey.returned:
                 reasons[name] = self._reason(failed)
         if not reasons:
@@ -68,6 +71,7 @@ class Legs:
         self.is_going_back = True
         self._hosts.roll_back(reasons)
         self._run("back", list(reasons))
+        self._came_back |= {name for name in reasons if self._results.all_passed(name, "back")}
         self.is_going_back = False
 
     def drill(self) -> None:

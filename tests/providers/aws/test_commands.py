@@ -319,16 +319,18 @@ def test_the_end_of_a_young_command_is_asked_for_often_unless_many_are_awaited(
     pace = commands._Pace(commands.ASKED_EVERY_S, [str(number) for number in range(awaited)], lambda: now)
     assert all(least_s <= pace.next_s() <= most_s for _ in range(50))
     now = commands.SOON_S
-    later = [pace.next_s() for _ in range(50)][5:]
-    assert all(0.6 <= pause <= 0.9 for pause in later)
+    assert all(0.6 <= pause <= 0.9 for pause in [pace.next_s() for _ in range(50)])
 
 
 def test_a_command_whose_requests_are_throttled_is_asked_for_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while it is young."""
+    """Also while it is young, and from the very next request on."""
     monkeypatch.undo()
     pace = commands._Pace(commands.ASKED_EVERY_S, ["c-1"], lambda: 0.0)
+    before = pace.next_s()
     pace.slow_down(5.0)
-    assert all(4.0 <= pause <= 6.0 for pause in [pace.next_s() for _ in range(50)][10:])
+    pauses = [pace.next_s() for _ in range(50)]
+    assert pauses[0] > before
+    assert all(4.0 <= pause <= 6.0 for pause in pauses[10:])
 
 
 def test_commands_are_counted_only_while_their_ends_are_awaited() -> None:
