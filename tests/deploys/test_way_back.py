@@ -318,11 +318,12 @@ def test_drill_of_the_dead_man_s_switch_lets_the_host_go_back(told: Callable[[st
 
 
 def test_drill_of_a_broken_revision_ends_at_its_first_leg(told: Callable[[str], Told]) -> None:
-    """A drill whose first deploy fails goes back because of that, and does not deploy again."""
+    """A drill whose first deploy fails goes back because of that, once, and does not deploy again."""
     story = told("broken-drill")
     found = host(story, "drill")
     assert story.ended["drill"].status == 1, story.ended["drill"].output
     assert found.again is None
+    assert [phase.phase for phase in found.phases].count("rollback") == 1
     assert found.state is HostState.ROLLED_BACK
     assert story.systems["drill"] == story.systems["first"]
 
