@@ -232,10 +232,8 @@ class DeploySession:
         if self._legs is not None and self._legs.is_going_back:
             self._say(f"{name}: the hosts go back first, and are verified; a second signal ends at once.")
             return
-        going_back = (
-            f", once {', '.join(hosts)} went back and is verified" if (hosts := self.hosts.going_back) else ""
-        )
-        self._say(f"{name}: ending in order{going_back}; a second signal ends at once.")
+        first = f" after the way back of {', '.join(hosts)}" if (hosts := self.hosts.going_back) else ""
+        self._say(f"{name}: ending in order{first}; a second signal ends at once.")
         self.hosts.abandon()
 
     def _say(self, text: str) -> None:
