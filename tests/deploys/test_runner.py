@@ -62,7 +62,7 @@ class Deploys:
         self,
         revision: str,
         *options: str,
-        stall_s: float = 30.0,
+        stall_s: float = 3 * LONGEST_S,  # a copy that a test holds back is not given up before the test has seen it
         substituter: str = "",
         specialisation: str = "",
         reserve_mib: int = 0,
