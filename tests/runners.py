@@ -12,8 +12,8 @@ from pathlib import Path
 from switchproof.deploy.cache import cache_folder
 from switchproof.deploy.providers.lab.lab import Lab
 
-HALF = "head -c 65536"
-"""Less than any system of the sample has."""
+HALF = "head -c 4096"
+"""Less than the one path of a system has that a host lacks which had the system of an almost equal commit."""
 
 
 @dataclass(frozen=True)

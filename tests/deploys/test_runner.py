@@ -145,7 +145,7 @@ def await_import(lab: Lab) -> str:
         if found := inside(lab, "pgrep -xf 'nix-store --import' || true"):
             return found.split()[0]
         time.sleep(0.1)
-    raise AssertionError("no host began to import")
+    raise AssertionError(f"no host began to import; it runs\n{inside(lab, 'ps -eo pid,args')}")
 
 
 def words(text: str) -> str:
