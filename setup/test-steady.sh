@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fail() { echo "test-steady: $*" >&2; exit 1; }
-(($# > 0)) || fail "name the command to run, such as: setup/test-steady.sh just test"
+[ $# -gt 0 ] || fail "name the command to run, such as: setup/test-steady.sh just test"
 readonly TIMES=5
 
 run() {
