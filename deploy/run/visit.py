@@ -162,12 +162,12 @@ class Visit:
             Locked: Another run holds the host.
             HostUnready: The host cannot be deployed to.
         """
-        self._claimed = bool(values["SWITCHPROOF_CLAIM"])  # also when its answer is lost
+        before, self._claimed = self._claimed, bool(values["SWITCHPROOF_CLAIM"])  # also when its answer is lost
         taking = {"SWITCHPROOF_TAKE_LOCK": "1"} if self.plan.take_lock else {}
         try:
             frame = self._host_side.ask(verb, {**values, **taking}, timeout_s)
         except HostUnready:
-            self._claimed = False
+            self._claimed = before
             raise
         self._take(frame)
         return frame

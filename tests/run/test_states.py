@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from switchproof.deploy.contract import HostState
+from switchproof.deploy.contract import HostState, Verdict
+from switchproof.deploy.errors import HostUnready
 from switchproof.deploy.plan import Mode
 from tests.answers import TOPLEVEL
 from tests.run.drives import CONFIRM_S, Drive
@@ -145,3 +146,14 @@ def test_audit_says_in_which_state_it_found_a_host(tmp_path: Path, host: Host, s
     drive = Drive(tmp_path, host, mode=Mode.AUDIT, revision=None)
     assert drive.run() == {"a": state}
     assert "confirm" not in {question.verb for question in host.asked}
+
+
+def test_host_that_was_claimed_is_given_back_though_it_lacks_a_command_by_now(tmp_path: Path) -> None:
+    """A second question that is refused changes nothing of the lock that the first one took."""
+    host = Host("a", turns={"resolve": [Turn(), Turn({"outcome": "", "lacking": "awk "})]})
+    drive = Drive(tmp_path, host)
+    drive.journey.resolve("main")
+    with pytest.raises(HostUnready, match="it lacks the commands awk"):
+        drive.journey.resolve("0" * 40)
+    drive.fleet.leave({"a": (Verdict.FAILED, None)})
+    assert (host.asked[-1].verb, host.holder) == ("confirm", "")
