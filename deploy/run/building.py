@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from switchproof.deploy.connection import ConnectionProblem
+from switchproof.deploy.connection import ConnectionProblem, Output
 from switchproof.deploy.errors import BuildFailed
 from switchproof.deploy.host import limits
 from switchproof.deploy.record.events import LogLine, Noted, SystemBuilt
@@ -332,24 +332,13 @@ class Workshop:
         return self._again(problem, lambda: self._attempt(f"{own}{text}", problem, log))
 
     def _attempt(self, text: str, problem: str, log: Log | None) -> str:
-        began = time.monotonic()
         printed = Printed(log, self._say)
         try:
-            output = self._site.start(text, limit_s=max(1.0, self._deadline - began + _LATER_S))
+            output = self._site.start(text, limit_s=max(1.0, self._deadline - time.monotonic() + _LATER_S))
         except OSError as error:
             raise BuildFailed(f"{problem}: {error}") from error
-        in_time = False
         try:
-            while (left_s := self._deadline - time.monotonic()) > 0:
-                try:
-                    chunk = output.read(min(SAY_S, left_s))
-                except TimeoutError:
-                    self._say(f"{self._site.label} is at work, {time.monotonic() - began:.0f} s{printed.so_far}")
-                    continue
-                printed.take(chunk)
-                if not chunk:
-                    in_time = True
-                    break
+            in_time = printed.take_all(output, self._deadline, f"{self._site.label} is at work")
         finally:
             done = output.end()
         if self._is_broken_off:
@@ -393,6 +382,33 @@ class Printed:
     def so_far(self) -> str:
         """How far nix is, after a colon; empty if it has not told."""
         return f": {self._nix.progress}" if self._nix.progress else ""
+
+    def take_all(self, output: Output, deadline: float, doing: str) -> bool:
+        """Take every piece as it comes, and report what is done while none comes.
+
+        Args:
+            output: The output.
+            deadline: When to stop, by the monotonic clock.
+            doing: What is done, for the report.
+
+        Returns:
+            Whether the output ended in time.
+
+        Raises:
+            BuildFailed: An output that is kept as a whole is too long.
+            ConnectionLost: The connection was lost.
+        """
+        began = time.monotonic()
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                chunk = output.read(min(SAY_S, left_s))
+            except TimeoutError:
+                self._report(f"{doing}, {time.monotonic() - began:.0f} s{self.so_far}")
+                continue
+            self.take(chunk)
+            if not chunk:
+                return True
+        return False
 
     def take(self, chunk: bytes) -> None:
         """Take the next piece; an empty one is the end.

@@ -21,7 +21,7 @@ from switchproof.deploy.connection import (
 from switchproof.deploy.errors import BuildFailed, Inconclusive, UsageError
 from switchproof.deploy.record.events import Happened, LogLine, Noted
 from switchproof.deploy.record.journal import Journal
-from switchproof.deploy.run.building import SAY_S, STORE_PATH, Log, Printed, System
+from switchproof.deploy.run.building import STORE_PATH, Log, Printed, System
 from switchproof.deploy.run.sites import ASK_S, KILLED, Stock, guarded, last_lines
 from switchproof.deploy.run.variables import SOURCES, source_file
 from switchproof.deploy.source import Source
@@ -258,19 +258,11 @@ class Delivery:
 
         A program whose time is over is ended; what it did by then stays.
         """
-        log, began = Log(), time.monotonic()
+        log = Log()
         printed = Printed(log, self._say)
         output = connection.draw(guarded(text, FETCH_S), timeout_s=ASK_S)
         try:
-            while (left_s := began + FETCH_S - time.monotonic()) > 0:
-                try:
-                    chunk = output.read(min(SAY_S, left_s))
-                except TimeoutError:
-                    self._say(f"fetches, {time.monotonic() - began:.0f} s{printed.so_far}")
-                    continue
-                printed.take(chunk)
-                if not chunk:
-                    break
+            printed.take_all(output, time.monotonic() + FETCH_S, "fetches")
         finally:
             output.end()
         return "".join(log.lines)
